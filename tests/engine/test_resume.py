@@ -11,7 +11,7 @@ import pytest
 from helpers.images import write_part_folders
 from helpers.overrides import TINY
 from helpers.processes import signal_after_steps, start_pretraining
-from helpers.runs import hash_weights, interrupted_after
+from helpers.runs import hash_weights, interrupted_after, run_folder
 from vitrun.commands import pretrain
 from vitrun.config import resolve
 from vitrun.engine.loop import Step
@@ -151,6 +151,18 @@ def test_a_run_whose_newest_checkpoint_is_damaged_resumes_from_the_one_before_to
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("Rejected step-00000004: ") and name in line and "Moved it to quarantine" in line
     assert "Resuming from step 3" in (checkpoint_folder.parent / "log.txt").read_text()
+    assert hash_weights(checkpoint_folder.parent.parent) == whole
+
+
+def test_a_checkpoint_of_another_run_is_not_continued(run_command, checkpoint_folder, whole, capfd):
+    recipe, _ = run_command("pretrain", *SAVED, "seed=1")
+    other = run_folder(recipe, "pretrain")
+    shutil.move(other / "checkpoints" / "step-00000006", checkpoint_folder)
+    shutil.rmtree(other)
+    capfd.readouterr()
+    run_command("pretrain", *SAVED)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"Rejected step-00000006: it is of another run, {other.name}. Moved it to quarantine")
     assert hash_weights(checkpoint_folder.parent.parent) == whole
 
 

@@ -23,6 +23,7 @@ from vitrun.runs.checkpoints import (
     EMA_FILE,
     MODEL_FILE,
     MOMENTS_FILE,
+    RUN_KEY,
     name_checkpoint,
 )
 from vitrun.runs.run import Run
@@ -79,7 +80,7 @@ def save_checkpoint(
         with heartbeat.long_work("saving"):
             parts, background = stage_parts(run.checkpoints / name_checkpoint(state.step), tensors), False
     # run.computing has the micro-batch at the start, which may have been halved since
-    facts = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}
+    facts = {RUN_KEY: run.name, "torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}
     if background and run.writes:
         copied = copy_if_it_fits(content, run)
         background, content = copied is not None, copied or content

@@ -13,6 +13,7 @@ from vitrun.runtime.files import parse_json, read_small_text, remove, write_atom
 MAX_REASONS = 200  # characters of what is wrong with all checkpoints, before only that of the newest is stated
 KEEP_LAST = 2  # so that a damaged newest one leaves one to fall back to
 CHECKPOINT_NAME = re.compile(r"step-(\d{8,18})")
+RUN_KEY = "run"  # of a manifest: the name of the run that saved the checkpoint
 LATEST_FILE = "LATEST"  # the name of the newest, for people, and to notice that it is gone
 QUARANTINE_FOLDER = "quarantine"
 MODEL_FILE = "model.safetensors"
@@ -100,12 +101,14 @@ def read_best_step(checkpoint: Path) -> int | None:
         return None
 
 
-def find_problem(checkpoint: Path) -> str | None:
-    """Return what is wrong with a checkpoint; None if it is what was saved."""
+def find_problem(checkpoint: Path, run: str = "") -> str | None:
+    """Return what is wrong with a checkpoint; None if it is what was saved, and of the ``run`` if one is named."""
     try:
         manifest = load_manifest(checkpoint)
         if checkpoint.name != name_checkpoint(manifest["step"]):
             return shorten(f"it is of step {manifest['step']}, by its {MANIFEST_FILE}")
+        if run and manifest.get(RUN_KEY, run) != run:
+            return shorten(f"it is of another run, {manifest[RUN_KEY]}")
         check_files(checkpoint, manifest)
     except InvalidManifest as error:
         return shorten(str(error))
@@ -128,8 +131,8 @@ def check_schema(checkpoint: Path) -> None:
         )
 
 
-def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) -> Path | None:
-    """Return the newest checkpoint that is sound; None if there never was one.
+def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True, run: str = "") -> Path | None:
+    """Return the newest checkpoint that is sound, and of the ``run`` if one is named; None if there never was one.
 
     With ``tidy`` delete partial ones and move damaged ones to ``quarantine``, with a warning each. Raise UserError if
     there are checkpoints and none is sound.
@@ -140,7 +143,7 @@ def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) ->
     problems = []
     for checkpoint in reversed(list_checkpoints(folder)):
         check_schema(checkpoint)
-        problem = find_problem(checkpoint)
+        problem = find_problem(checkpoint, run)
         if problem is None:
             return checkpoint
         problems.append(f"{checkpoint.name}: {problem}")

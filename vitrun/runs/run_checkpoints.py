@@ -47,7 +47,7 @@ class RunCheckpoints(RunLog):
         saved = max(self.last_logged("saved"), checkpoints.read_latest_step(self.checkpoints))
         done = self.last_logged("step")
         gone = saved > 0 and not checkpoints.is_known(self.checkpoints, saved)
-        newest = checkpoints.find_newest(self.checkpoints, self.warn)
+        newest = checkpoints.find_newest(self.checkpoints, self.warn, run=self.name)
         if newest is None and saved:
             raise UserError(
                 f"{self.name} was saved at step {saved}, but {self.checkpoints} has no checkpoint. Put it back to "
