@@ -61,6 +61,14 @@ def test_a_search_and_a_sweep_are_counted_before_they_are_expanded():
             expand_sweep("pretrain", sweep)
 
 
+@pytest.mark.parametrize("option", ["l2", "linear.l2"])
+def test_a_penalty_that_no_float32_has_is_refused_by_its_option(option):
+    probe = ["probe=linear"] * (option == "linear.l2")
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe("fewshot", [SCRATCH, "data=shapes", *probe, f"{option}=[1,1e308]"])
+    assert error.value.option == option
+
+
 @pytest.mark.parametrize("text", ["[" * 5000, "([{" * 2000, "'[" * 1000, "[a," * 2000 + "]" * 9])
 def test_brackets_that_are_never_closed_are_split_in_time_that_is_no_power(text):
     assert ",".join(split_values(text)) == text

@@ -21,6 +21,7 @@ Classes = Annotated[int, Field(gt=0, le=10**7)]
 Shots = Annotated[int, Field(gt=0, le=10**6)]  # images per class
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # those that torch and numpy take alike
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Penalty = Annotated[float, Field(gt=0, le=1e30)]  # L2; float32 has no number above 3e38
 ERROR_MESSAGES = {  # clearer than those of pydantic, by the type of its error
     "path_type": "must be a path",
     "tuple_type": "must be a list",

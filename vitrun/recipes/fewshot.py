@@ -2,9 +2,7 @@
 
 from typing import Literal
 
-from pydantic import PositiveFloat
-
-from vitrun.recipes.base import NonEmpty, Seed, Shots, check_unique, frozen_dataclass
+from vitrun.recipes.base import NonEmpty, Penalty, Seed, Shots, check_unique, frozen_dataclass
 from vitrun.recipes.data import Data
 from vitrun.recipes.data_checks import check_has_labels, check_not_suite, check_trainable
 from vitrun.recipes.probe import Layers, LinearProbe, check_layers
@@ -24,7 +22,7 @@ class Fewshot(RunRecipe):
     linear: LinearProbe  # options of probe=linear
     shots: NonEmpty[Shots]  # training images per class
     seeds: NonEmpty[Seed]  # seeds of the draws of these images, one each
-    l2: NonEmpty[PositiveFloat]  # L2 penalty; of several the best on training images outside the draw is used
+    l2: NonEmpty[Penalty]  # L2 penalty; of several the best on training images outside the draw is used
 
     def __post_init__(self) -> None:
         check_not_suite(self.data)

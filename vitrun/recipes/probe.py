@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat
+from pydantic import BeforeValidator, Field
 
-from vitrun.recipes.base import NonEmpty, OptionError, Seed, Shots, check_unique, frozen_dataclass
+from vitrun.recipes.base import NonEmpty, OptionError, Penalty, Seed, Shots, check_unique, frozen_dataclass
 from vitrun.recipes.option_values import parse_interval
 
 LAYERS = "must be last, or all, or numbers alone as in 0,6,12."
@@ -21,7 +21,7 @@ class OnlineProbe:
     paths: tuple[Path | None, ...]  # the folder of each of fewshot.data, or null; [] if none needs one
     shots: NonEmpty[Shots]  # training images per class
     seeds: NonEmpty[Seed]  # seeds of the draws of these images, one each
-    l2: NonEmpty[PositiveFloat]  # L2 penalty; of several the best on training images outside the draw is used
+    l2: NonEmpty[Penalty]  # L2 penalty; of several the best on training images outside the draw is used
 
     def __post_init__(self) -> None:
         for option in ("data", "shots", "seeds", "l2"):
@@ -55,7 +55,7 @@ class LinearProbe:
     """Linear probe, trained on all training images."""
 
     pooling: Literal["mean", "token"]  # of a layer's tokens: the mean over the patches, or the class token
-    l2: NonEmpty[PositiveFloat]  # L2 penalties; the best on a tenth of the training images is used
+    l2: NonEmpty[Penalty]  # L2 penalties; the best on a tenth of the training images is used
 
 
 def parse_layer(value: object) -> object:
