@@ -104,6 +104,16 @@ def test_rows_and_columns_can_be_chosen(make_finished_run, run_compare):
         run_compare("paper=table5", "rows=upsteam")
 
 
+def test_no_two_columns_have_one_heading(make_finished_run, run_compare):
+    for detector, lr in (("yolos_nano", 1e-3), ("yolos_ti", 1e-4)):
+        options = ("data=boxes", "init=random:vit_nano8", f"detect.model={detector}", f"optim.lr={lr}")
+        make_finished_run(("finetune", *options), {"AP": Metric(0.5, "share")}, {})
+    _, text = run_compare("paper=none", "commands=finetune")
+    (header,) = (line for line in text.splitlines() if "AP" in line and "run" in line and "|" in line)
+    headings = [cell.strip() for cell in header.strip("| ").split("|")]
+    assert {"detect.model", "lr"} <= {*headings} and len(headings) == len({*headings})
+
+
 def test_no_table_and_no_run_is_an_error(make_finished_run, run_compare):
     with pytest.raises(UserError, match="No finished") as caught:
         run_compare("paper=none")

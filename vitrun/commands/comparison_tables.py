@@ -16,6 +16,7 @@ from vitrun.runtime.text_format import format_duration
 HEADINGS = {"upstream": "weights", "top1": "top-1", "top1_dedup": "top-1 dedup", "VTAB (19)": "all 19"}
 RUN_ID = re.compile(r".*-([0-9a-f]{8})")  # the name of a run: command, model, data and hash
 COSTS = ("steps", "images", "exaflop", "seconds")
+LABELS = ("command", "model", "upstream", "res", "tasks")  # of the rows, each a column of its own
 MAX_HIDDEN = 8  # columns without room that are named
 MAX_TEXT = 24  # characters of an option, or of the name of a run that has no hash
 
@@ -70,7 +71,7 @@ def list_columns(table: Table, rows: Sequence[Row], constant: dict[str, str], wi
     ids = shorten_names([row.runs[0] for row in rows])
     firsts = [f"{len(row.runs)} runs" if "tasks" in row.labels else name for row, name in zip(rows, ids)]
     columns = [Column("run", firsts, 0, is_text=True)]
-    for name in ("command", "model", "upstream", "res", "tasks"):
+    for name in LABELS:
         if name in rows[0].labels and name not in constant:
             columns.append(Column(HEADINGS.get(name, name), [row.labels[name] for row in rows], 0, is_text=True))
     for number, name in enumerate(table.options):
@@ -136,10 +137,10 @@ def shorten(text: str) -> str:
 
 
 def shorten_option(name: str, table: Table) -> str:
-    """Return the last part of an option's name if no other option of the table has it: ``lr`` for ``optim.lr``."""
+    """Return the last part of an option's name if no other column of the table has it: ``lr`` for ``optim.lr``."""
     last = name.removesuffix(".kind").rpartition(".")[2]
     others = [other.removesuffix(".kind").rpartition(".")[2] for other in table.options]
-    return last if others.count(last) == 1 and not name.startswith("init.") else name
+    return last if others.count(last) == 1 and last not in LABELS and not name.startswith("init.") else name
 
 
 def format_metric(name: str) -> str:
