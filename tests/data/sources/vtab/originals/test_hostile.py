@@ -158,7 +158,7 @@ HOSTILE = {
     "oxford_iiit_pet escape": (append(PETS, "\x1b[31mred_1 37 1 1\n"), r"the first \x1b[31mred_1.jpg"),
     "clevr number": (lambda root: write_file(root / SCENES, NUMBERED_SCENE),
                      "an image of its list is called '3'"),
-    "clevr nested": (lambda root: write_file(root / SCENES, "[" * 10**6), "scenes.json is not as published: Recursion"),
+    "clevr nested": (lambda root: write_file(root / SCENES, "[" * 10**6), "ValueError: it is nested too deeply"),
     "dtd pipe": (replace_by(DTD_LIST, os.mkfifo), "it is a pipe, a device, or a link that leads nowhere"),
     "dtd device": (replace_by(DTD_LIST, link_to("/dev/zero")), "it is a pipe, a device, or a link that leads nowhere"),
     "dtd image": (replace_by("dtd/images/banded/banded_0000.jpg", link_to("/dev/zero")), "it is a pipe or a device"),
