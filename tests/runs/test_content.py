@@ -191,6 +191,36 @@ def test_the_images_that_a_file_beside_them_names_count_and_other_files_do_not(s
     assert identify() != first and identify()["data.path"] == first["data.path"]
 
 
+@pytest.mark.parametrize(
+    ("path", "part"), [("a.csv", "b.csv"), ("tables", "../b.csv"), ("tables", "{root}/b.csv")], ids=str
+)
+def test_a_part_that_is_not_below_the_path_counts(path, part, tmp_path):
+    (tmp_path / "tables").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("image,label\ncat/0.png,cat\n")
+    data = {"source": "table", "path": str(tmp_path / path), "images": None, "train": "auto"}
+    options = {"data": data | {"test": part.format(root=tmp_path)}}
+
+    def identify() -> dict[str, str]:
+        folder_content.examine_real_path.cache_clear()
+        return content.identify_content(options)
+
+    first = identify()
+    (tmp_path / "b.csv").write_text("image,label\ncat/0.png,dog\n")
+    assert {key for key, value in identify().items() if value != first[key]} == {"data.test"}
+
+
+def test_the_labels_that_a_description_of_yolo_names_count(tmp_path):
+    label = tmp_path / "labels" / "0.txt"
+    label.parent.mkdir()
+    (tmp_path / "data.yaml").write_text("names: [cat]\n")
+    options = {"data": {"source": "coco", "path": str(tmp_path / "data.yaml"), "images": None}}
+    label.write_text("0 0.5 0.5 0.25 0.25\n")
+    first = content.identify_content(options)
+    label.write_text("0 0.5 0.5 0.25 0.75\n")
+    assert content.identify_content(options) != first
+
+
 def test_files_are_read_again_only_if_they_were_touched(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(fingerprints, "SETTLED_SECONDS", -9)

@@ -19,6 +19,7 @@ from vitrun.runtime.user_cache import load_values, store_values
 HEADER = ["model=", "parameters", "GMAC", "tokens", "published weights (init=)"]
 IGPT_RES = 32  # pixels of a side
 SIZES_FILE = "model_sizes.json"
+MOST_IN_SILENCE = 10  # models that are measured without a line
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> dict[str, Any]:
         for name, row in rows.items()
         if not recipe.only or any(part in name or part in row.kind for part in recipe.only)
     }
-    sizes = measure_all(models, recipe.classes, recipe.res)
+    sizes = measure_all(models, recipe.classes, recipe.res, screen)
     names = sorted(models, key=None if recipe.sort == "name" else lambda name: getattr(sizes[name], recipe.sort))
     weights = {name: tables.load_model_info(name).weights for name in names}
     cells = [[name, *format_size(sizes[name]), summarize_sources(weights[name])] for name in names]
@@ -68,18 +69,17 @@ def describe_row(name: str, row: recipes.Model, size: Size, sources: Sequence[st
     }
 
 
-def measure_all(rows: dict[str, recipes.Model], classes: int, res: int) -> dict[str, Size]:
+def measure_all(rows: dict[str, recipes.Model], classes: int, res: int, screen: Screen) -> dict[str, Size]:
     """Return the size of each network; those that were measured before, by this code, are read from a cache."""
     code = survey_folder(str(Path(__file__).parents[1] / "models")).state
     libraries = repr([code.hexdigest(), *(version(name) for name in ("vitrun", "torch", "timm")), classes, res])
     keys = {name: hashlib.sha256(f"{libraries} {row!r}".encode()).hexdigest() for name, row in rows.items()}
     known = {key: Size(*values) for key, values in load_values(SIZES_FILE).items() if is_size(values)}
     plugins = find_plugins("vitrun.models")  # whose code may have changed
-    new = {
-        key: measure(rows[name], classes, res)
-        for name, key in keys.items()
-        if key not in known or rows[name].name in plugins
-    }
+    unknown = {name: key for name, key in keys.items() if key not in known or rows[name].name in plugins}
+    if len(unknown) > MOST_IN_SILENCE:
+        screen.log(f"Measuring {len(unknown)} models, which takes some seconds. Their sizes are cached.")
+    new = {key: measure(rows[name], classes, res) for name, key in unknown.items()}
     if new:
         store_values(SIZES_FILE, {key: astuple(size) for key, size in new.items()})
     return {name: (known | new)[key] for name, key in keys.items()}

@@ -63,7 +63,11 @@ def examine_places(options: dict[str, Any]) -> Iterator[tuple[str, Content]]:
             if data.get(key) is not None and not is_downloaded(data):
                 yield f"{group}.{key}", examine(data[key], data.get("source") in OWN_SOURCES)
         if folder := find_named_images(data):
-            yield f"{group}.images", examine_images(folder)
+            boxes = data["source"] == "coco" and not str(data["path"]).lower().endswith(".json")
+            yield f"{group}.images", examine_images(folder, [".txt"] if boxes else [])  # the labels of YOLO's layout
+        for part in ("train", "test"):
+            if (other := find_other_place(data, part)) is not None:
+                yield f"{group}.{part}", examine(other, data["source"] in OWN_SOURCES)
     for option, prompts in find_prompt_files(options):
         yield option, examine(prompts, False)
     for number, path in enumerate((options.get("fewshot") or {}).get("paths", ())):
@@ -84,6 +88,21 @@ def find_named_images(data: dict[str, Any]) -> str | None:
     if data.get("source") not in TABLE_SOURCES or data.get("images") is not None or not os.path.isfile(path):
         return None
     return os.path.dirname(os.path.abspath(path))
+
+
+def find_other_place(data: dict[str, Any], part: str) -> str | None:
+    """Return the file or folder of a part if it is not what ``data.path`` names, nor below it; else None."""
+    given = data.get(part)
+    if data.get("path") is None or not isinstance(given, str) or is_url(given):
+        return None
+    base = os.path.expanduser(str(data["path"]))
+    if os.path.isfile(base):
+        place = os.path.join(os.path.dirname(base), given)
+        return place if os.path.isfile(place) else None
+    if not os.path.isabs(given) and ".." not in given.split("/"):
+        return None
+    place = os.path.join(base, given)
+    return next(filter(os.path.exists, (place, os.path.dirname(place))), None)  # that of a pattern is its folder
 
 
 def find_prompt_files(options: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -52,16 +52,19 @@ def examine_real_path(path: str, leaves_out: bool) -> Content:
     return content if content.fingerprint else examine_folder(path)
 
 
+@dataclass(frozen=True)
 class OtherSuffixes(Container[str]):
-    """All suffixes but those of images."""
+    """All suffixes but those of images, and some others."""
+
+    others: frozenset[str]
 
     def __contains__(self, suffix: object) -> bool:
-        return suffix not in IMAGE_SUFFIXES
+        return suffix not in IMAGE_SUFFIXES and suffix not in self.others
 
 
-def examine_images(folder: str) -> Content:
-    """Return what identifies the images below a folder, by their suffixes: other files do not count."""
-    return examine_folder(os.path.realpath(folder), OtherSuffixes())
+def examine_images(folder: str, others: Iterable[str] = ()) -> Content:
+    """Return what identifies the images below a folder, and files of ``others``, by their suffixes."""
+    return examine_folder(os.path.realpath(folder), OtherSuffixes(frozenset(others)))
 
 
 def examine_folder(folder: str, left_out: Container[str] = frozenset()) -> Content:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vitrun.data.sources.messages import abbreviate, shorten, single_line
-from vitrun.data.sources.missing import NO_FILE, explain_missing, measure_file
+from vitrun.data.sources.named_files import NO_FILE, explain_missing, measure_file
 from vitrun.data.split import Encoded, Split
 from vitrun.runtime.files import read_regular_file
 

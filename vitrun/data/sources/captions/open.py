@@ -1,5 +1,6 @@
 """Opening a part of a set of images with captions."""
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from vitrun.data.sources.captions.text_files import list_text_files
 from vitrun.data.sources.folder_errors import PART_NAMES
 from vitrun.data.sources.hub.snapshot import download_split
 from vitrun.data.sources.messages import abbreviate, typed_override
-from vitrun.data.sources.missing import NO_FILE
+from vitrun.data.sources.named_files import NO_FILE, check_places
 from vitrun.data.sources.parquet.find import find_splits
 from vitrun.data.sources.partition import divide_split
 from vitrun.data.sources.scan import Scan
@@ -115,7 +116,11 @@ def open_source(data: recipes.Captions, source: Path, part: str) -> tuple[Split,
     listing, notes = read_table(data, source, part)
     if not listing.paths:
         raise UserError(f"{source} has no rows of the {part} part.", ExitCode.DATA)
-    split = open_listing(source, data.images or source.parent, listing)
+    base = data.images or source.parent
+    split = open_listing(source, base, listing)
+    assert split.sizes is not None
+    present = (os.path.join(base, path) for path, size in zip(listing.paths, split.sizes) if size >= 0)
+    check_places(data, source, present)
     split = replace(split, notes=tuple(notes), location=str(source))
     require_usable(data, split)
     return split, listing.divided

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vitrun.data.sources.missing import measure_file
+from vitrun.data.sources.named_files import measure_file
 from vitrun.runtime.file_kinds import IMAGE_SUFFIXES
 from vitrun.runtime.files import walk_files
 

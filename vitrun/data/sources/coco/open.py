@@ -11,11 +11,11 @@ from vitrun import recipes
 from vitrun.data.sources.coco.annotations import Annotations
 from vitrun.data.sources.coco.cached import load_annotations
 from vitrun.data.sources.coco.image_paths import choose_folder, find_images, list_folders
-from vitrun.data.sources.coco.yolo import find_description, read_yolo
+from vitrun.data.sources.coco.yolo import find_description, label_file, read_yolo
 from vitrun.data.sources.folder_errors import PART_NAMES
 from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.messages import abbreviate
-from vitrun.data.sources.missing import explain_missing, measure_file
+from vitrun.data.sources.named_files import check_places, explain_missing, measure_file
 from vitrun.data.sources.partition import divide_split
 from vitrun.data.sources.scan import escape_name
 from vitrun.data.split import Split
@@ -30,6 +30,7 @@ def open_coco(data: recipes.Coco, part: str, screen: Screen, tick: Callable[[], 
     """Return a part of the images that a JSON of COCO lists. Raise UserError if there is no JSON file, or no image."""
     if description := find_description(data.folder):
         listed, paths, is_whole = read_yolo(data, description, part, tick)
+        check_places(data, description, map(label_file, paths))
         split = make_split(data, description, listed, paths, [*map(measure_file, paths)], str(description))
     else:
         file, is_whole = find_file(data, part)
@@ -56,6 +57,7 @@ def make_split(
     data: recipes.Coco, source: Path, listed: Annotations, paths: Sequence[str], sizes: Sequence[int], location: str
 ) -> Split:
     """Return the split of images that ``source`` names, at ``paths``; one of size -1 is missing and cannot be used."""
+    check_places(data, source, (path for path, size in zip(paths, sizes) if size >= 0))
     return Split(
         [*map(escape_name, listed.files)],
         listed.table.image_labels(),

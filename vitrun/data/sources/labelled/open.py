@@ -14,7 +14,7 @@ from vitrun.data.sources.folder_errors import PART_NAMES, TABLE_SUFFIXES
 from vitrun.data.sources.labelled.image_names import find_images
 from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.messages import abbreviate
-from vitrun.data.sources.missing import explain_missing, measure_file
+from vitrun.data.sources.named_files import check_places, explain_missing, measure_file
 from vitrun.data.sources.partition import ImageFile, choose_test_files, describe_partition
 from vitrun.data.sources.scan import escape_name
 from vitrun.data.split import Split
@@ -140,6 +140,7 @@ def list_files(data: recipes.Table, labels: Labels, names: Sequence[str]) -> tup
             shown = f"{abbreviate([key])} twice, once as {abbreviate([name])}"
             raise UserError(f"{labels.table} names {shown}. Remove one.", ExitCode.DATA)
         files[key] = (key, path, numbers[label], measure_file(path))
+    check_places(data, labels.table, (path for _, path, _, size in files.values() if size >= 0))
     return [*files.values()], [*labels.notes, *[note] * bool(note)]
 
 

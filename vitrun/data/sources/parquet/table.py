@@ -1,6 +1,7 @@
 """A split whose images lie in a table: parquet files, or Arrow files that ``datasets`` has written."""
 
 import base64
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from vitrun import recipes
 from vitrun.data.labels import pad_labels
 from vitrun.data.sources.messages import typed_override
+from vitrun.data.sources.named_files import find_outside
 from vitrun.data.sources.parquet.label_column import ClassLabels
 from vitrun.data.sources.parquet.table_types import is_text
 from vitrun.data.split import BadImage, Split
@@ -62,7 +64,7 @@ def make_reader(data: recipes.Files, images: Images, keys: Sequence[str]) -> Cal
         if (size := int(images.sizes[index])) > MAX_BYTES:
             raise BadImage(f"{keys[index]} has {size / 1e6:,.0f} MB, too many for an image.", ExitCode.DATA)
         image = images.read(index)
-        return image if image is not None else read_linked_image(data.folder, keys[index], images.paths[index])
+        return image if image is not None else read_linked_image(data, keys[index], images.paths[index])
 
     return read_bytes
 
@@ -90,21 +92,26 @@ def is_base64_image(text: str) -> bool:
         return False
 
 
-def read_linked_image(folder: Path, key: str, path: str | None) -> bytes:
-    """Return the bytes of an image that is stored outside its table, at ``path`` (relative to ``folder``, or absolute).
+def read_linked_image(data: recipes.Files, key: str, path: str | None) -> bytes:
+    """Return the bytes of an image that is stored outside its table, at ``path`` (from ``data.folder``, or absolute).
 
-    Raise BadImage if the table has no path, UserError if there is no such file, or it is a device or too large.
+    Raise BadImage if the table has no path, UserError if there is no such file, if it is a device or too large, or if
+    it is not below the folder of a data set of one's own, by whose files a run is identified.
     """
     if path is None:
         raise BadImage(f"{key} is not a readable image: its row in the table is empty. Remove that row.", ExitCode.DATA)
     try:
-        return read_regular_file(folder / path)
+        image = read_regular_file(data.folder / path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{key}: the table has only a path to this image, which cannot be read: {error}. Put the image there, or "
             "save the table with the images in it.",
             ExitCode.DATA,
         ) from None
+    if data.hub is None and find_outside([data.folder], [os.path.join(data.folder, path)]):
+        why = f"is outside of {data.folder}, so that a change of it would go unnoticed"
+        raise UserError(f"{key} {why}: copy or link it below that folder, or save it in the table.", ExitCode.DATA)
+    return image
 
 
 def images_of_column(column: "pyarrow.ChunkedArray") -> Images:
