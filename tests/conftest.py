@@ -37,11 +37,22 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def skip_without_shared() -> None:
+    """Skip a test if the folder of reference vectors and images is not beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"there is no {SHARED.name} folder beside the checkout")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests that are marked ``shared`` where there is no such folder."""
+    if item.get_closest_marker("shared"):
+        skip_without_shared()
+
+
 @pytest.fixture
 def shared() -> Path:
     """Return the folder of reference vectors and images beside the checkout; skip the test where there is none."""
-    if not SHARED.is_dir():
-        pytest.skip(f"there is no {SHARED.name} folder beside the checkout")
+    skip_without_shared()
     return SHARED
 
 

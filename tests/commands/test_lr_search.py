@@ -170,8 +170,8 @@ EPOCH, THOUSAND = "epochs=1 batch=100", "data.test_images=797"  # digits are 1,7
 STEPS = "steps of epochs=1 of the %d images not held out in batches of 100"
 # overrides, the option at fault, the message
 WRONG = [
-    ("grid=0.1,0.1 dev=0.1", "grid", "0.1 is there twice"),
-    ("seeds=1,1", "seeds", "1 is there twice"),
+    ("grid=0.1,0.1 dev=0.1", "grid", "0.1 is given twice"),
+    ("seeds=1,1", "seeds", "1 is given twice"),
     ("decays=0,0.1 dev=0.1", "decays", "needs learning rates to search with: add grid="),
     ("grid=0.1,0.2", "grid", "needs held-out images: add their share, as in dev=0.02"),
     ("score=dev", "score", "is for a single run that holds images out"),

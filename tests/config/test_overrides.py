@@ -125,7 +125,7 @@ WRONG = [
     ("pretrain", "augment.magnitude=31", "augment.magnitude", "less than or equal to 30", 2),
     ("pretrain", "objective=mask", "objective", "masked", 2),
     ("pretrain", "objective.share=0.3", "objective.share", "objective=masked", 2),
-    ("pretrain", "view.crop=0", "view.crop", "greater than 0", 2),
+    ("pretrain", "view.crop=0", "view.crop", "greater than or equal to 0.01", 2),
     ("eval", "init=random:vit_nano8 data=digits view.resize=smal", "view.resize", "'small'", 2),
     ("fewshot", "crop=0.875", "crop", "view.crop", 2),
     ("pretrain", "model.kind=vti", "model.kind", "model=NAME", 2),

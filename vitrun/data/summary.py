@@ -18,7 +18,7 @@ from vitrun.data.sources.parquet import files
 from vitrun.data.sources.parquet.find import find_splits
 from vitrun.data.sources.parquet.table_types import is_text, may_be_images, may_be_labels
 from vitrun.data.split import Split
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode, UserError, shorten
 from vitrun.recipes import tables
 from vitrun.recipes.trees import format_value
 from vitrun.runtime.console import Screen
@@ -165,7 +165,7 @@ def report_unreadable(unreadable: Mapping[str, Mapping[int, str]], screen: Scree
     counts = [f"{len(sentences):,} {name}" for name, sentences in parts.items() if sentences]
     for name, sentences in parts.items() if sum(map(len, parts.values())) > 1 else ():
         for sentence in sentences[:MAX_LISTED]:
-            screen.log(f"{name}: {sentence}")
+            screen.log(f"{name}: {shorten(sentence)}")
         if len(sentences) > MAX_LISTED:
             screen.log(f"{name}: and {len(sentences) - MAX_LISTED:,} more")
     if every := [sentence for sentences in parts.values() for sentence in sentences]:
