@@ -154,6 +154,18 @@ def test_a_run_whose_newest_checkpoint_is_damaged_resumes_from_the_one_before_to
     assert hash_weights(checkpoint_folder.parent.parent) == whole
 
 
+def test_weights_are_not_taken_from_a_run_with_a_checkpoint_of_another(run_command, checkpoint_folder):
+    run_command("pretrain", *SAVED)
+    recipe, _ = run_command("pretrain", *SAVED, "seed=1")
+    (newest,) = (run_folder(recipe, "pretrain") / "checkpoints").glob("step-*")
+    shutil.copytree(newest, checkpoint_folder / "step-00000099")
+    with pytest.raises(UserError, match="of several runs") as error:
+        run_command("eval", f"init={checkpoint_folder.parent.name}")
+    assert error.value.status == ExitCode.CHECKPOINT
+    shutil.rmtree(checkpoint_folder / "step-00000099")
+    assert run_command("eval", f"init={checkpoint_folder.parent.name}")[1]["loss"] > 0
+
+
 def test_a_checkpoint_of_another_run_is_not_continued(run_command, checkpoint_folder, whole, capfd):
     recipe, _ = run_command("pretrain", *SAVED, "seed=1")
     other = run_folder(recipe, "pretrain")

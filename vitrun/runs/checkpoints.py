@@ -135,8 +135,10 @@ def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True, ru
     """Return the newest checkpoint that is sound, and of the ``run`` if one is named; None if there never was one.
 
     With ``tidy`` delete partial ones and move damaged ones to ``quarantine``, with a warning each. Raise UserError if
-    there are checkpoints and none is sound.
+    there are checkpoints and none is sound or, where no run is named, if they are of several runs.
     """
+    if not run:
+        check_one_run(folder)
     for partial in folder.glob(".tmp-step-*") if tidy else ():
         warn(f"Removed {partial.name}, a checkpoint that was not completed.")
         remove(partial)
@@ -156,6 +158,20 @@ def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True, ru
         why = f"No checkpoint in {folder} is sound ({reasons}). Delete the folder of the run to start again."
         raise UserError(shorten(why), ExitCode.CHECKPOINT)
     return None
+
+
+def check_one_run(folder: Path) -> None:
+    """Raise UserError if the checkpoints in a folder were saved by several runs."""
+    savers: dict[str, Path] = {}
+    for checkpoint in list_checkpoints(folder):
+        try:
+            savers[str(load_manifest(checkpoint)[RUN_KEY])] = checkpoint
+        except (InvalidManifest, KeyError):
+            continue
+    if len(savers) > 1:
+        which = " and ".join(f"{checkpoint.name} of {run}" for run, checkpoint in savers.items())
+        why = f"{folder} has checkpoints of several runs, {which}: move those of the others away."
+        raise UserError(shorten(why), ExitCode.CHECKPOINT)
 
 
 def move_to_quarantine(checkpoint: Path) -> str:
