@@ -23,7 +23,7 @@ from vitrun.data.prefetching import prefetch
 from vitrun.data.pseudo_labels import PseudoLabels, join_batches, select_images
 from vitrun.data.rectangle_batches import rectangle_batches
 from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES
-from vitrun.data.sources.scan import escape_name
+from vitrun.data.sources.messages import escape_name
 from vitrun.data.split import Split, balance_classes
 
 __all__ = [

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrun.data.sources.scan import LeftOut, Scan, escape_name
+from vitrun.data.sources.messages import escape_name
+from vitrun.data.sources.scan import LeftOut, Scan
 from vitrun.data.split import BadImage, Split
 from vitrun.errors import ExitCode
 from vitrun.runtime.files import read_regular_file

@@ -18,9 +18,9 @@ from vitrun.data.sources.folder_errors import (
     explain_no_images,
     explain_one_class,
 )
-from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.messages import abbreviate, escape_name
 from vitrun.data.sources.partition import ImageFile, choose_test_files, describe_partition
-from vitrun.data.sources.scan import RUNS, Scan, escape_name
+from vitrun.data.sources.scan import RUNS, Scan
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.files import read_regular_file

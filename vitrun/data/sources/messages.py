@@ -1,5 +1,6 @@
 """Short texts for messages about files."""
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -29,6 +30,14 @@ def typed_override(data: recipes.Dataset | recipes.Suite) -> str:
 def single_line(name: str) -> str:
     """Return a name with its line feeds and other control characters escaped."""
     return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), name)
+
+
+def escape_name(name: str) -> str:
+    """Return the name of a file for printing and hashing, in one line: bytes that are not UTF-8 are escaped."""
+    try:
+        return single_line(os.fsencode(name).decode("utf-8", "backslashreplace"))
+    except UnicodeEncodeError:  # half of a UTF-16 pair, which a JSON file may have
+        return single_line(name)
 
 
 def abbreviate(names: Sequence[str], most: int = 5) -> str:

@@ -164,8 +164,3 @@ def file_size(entry: os.DirEntry[str]) -> int:
         return entry.stat().st_size
     except OSError:
         return -1
-
-
-def escape_name(name: str) -> str:
-    """Return the name of a file for printing and hashing, in one line: bytes that are not UTF-8 are escaped."""
-    return single_line(os.fsencode(name).decode("utf-8", "backslashreplace"))

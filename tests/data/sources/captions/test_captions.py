@@ -178,6 +178,16 @@ def test_a_folder_in_place_of_a_text_is_no_caption_and_a_text_that_is_too_large_
     assert error.value.status == ExitCode.DATA
 
 
+@pytest.mark.parametrize("letter", ["\\ud800", "\\udce9"])
+def test_letters_that_no_text_has_are_escaped_in_names_and_make_a_caption_unusable(tmp_path, letter):
+    first, second, third = write_images(tmp_path, 3)
+    lines = [(first, "a"), (second, f"a{letter}"), (third, "a"), (f"{letter}.png", "a")]
+    (tmp_path / "t.jsonl").write_text("\n".join(f'{{"image": "{name}", "caption": "{text}"}}' for name, text in lines))
+    split = open_part(tmp_path / "t.jsonl", train=None)
+    assert sorted(split.unusable) == [split.keys.index(second), 3] and split.keys[3].isascii()
+    assert split.captions_fingerprint
+
+
 def test_an_image_that_is_not_there_is_reported_with_the_table_that_names_it(tmp_path):
     names = write_images(tmp_path, 2)
     rows = [["image", "caption"], *[[name, "a"] for name in (*names, "&s [*s]")]]

@@ -1,6 +1,7 @@
 """Sets of images in YOLO's layout have the boxes that the same images have in COCO's JSON."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,16 @@ def test_usual_layouts_have_the_boxes_of_cocos_json(layout, tmp_path):
             assert split.boxes.labels.tolist() == [note["category_id"] == 90 for note in tree["annotations"]]
             assert split.classes == ("cat", "dog") and split.boxes.sizes.tolist() == [[30, 40]] * len(split)
             assert split.fingerprint and split.pixels is not None
+
+
+def test_a_name_that_is_not_utf8_is_escaped(tmp_path):
+    write_yolo(tmp_path, {"train": 3, "val": 2})
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [cat, dog]\n")
+    for folder, suffix in (("images", "png"), ("labels", "txt")):
+        file = tmp_path / folder / "train" / f"000.{suffix}"
+        file.rename(os.fsdecode(os.fsencode(file.parent) + b"/\xe9." + suffix.encode()))
+    split = open_part(tmp_path)
+    assert "images/train/\\xe9.png" in split.keys and split.fingerprint and not split.unusable
 
 
 def test_a_list_of_classes_and_outlines_are_read_and_one_part_is_divided(tmp_path):

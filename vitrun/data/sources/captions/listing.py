@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrun.data.sources.messages import abbreviate, shorten, single_line
+from vitrun.data.sources.messages import abbreviate, escape_name, shorten, single_line
 from vitrun.data.sources.named_files import NO_FILE, explain_missing, measure_file
 from vitrun.data.split import Encoded, Split
 from vitrun.runtime.files import read_regular_file
@@ -47,7 +47,7 @@ def clean_captions(texts: Sequence[str | None]) -> tuple[tuple[str, ...], str]:
         if text is None:
             continue
         stripped = text.strip()
-        if any("\udc80" <= letter <= "\udcff" for letter in stripped):  # a byte that is not UTF-8
+        if any("\ud800" <= letter <= "\udfff" for letter in stripped):  # a byte that is not UTF-8, or half a pair
             fault = NOT_UTF8
         elif stripped:
             captions.append(stripped)
@@ -85,7 +85,7 @@ def open_listing(source: Path, base: Path, listing: Listing) -> Split:
     sizes = np.array([measure_file(path) for path in paths], np.int64)
     for index in np.flatnonzero(sizes < 0).tolist():
         listing.faults[index] = explain_missing(source)
-    keys = [single_line(os.fsencode(path).decode("utf-8", "backslashreplace")) for path in listing.paths]
+    keys = [*map(escape_name, listing.paths)]
     return make_captioned_split(keys, lambda index: read_regular_file(Path(paths[index])), sizes, listing)
 
 

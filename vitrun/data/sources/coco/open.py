@@ -14,10 +14,9 @@ from vitrun.data.sources.coco.image_paths import choose_folder, find_images, lis
 from vitrun.data.sources.coco.yolo import find_description, label_file, read_yolo
 from vitrun.data.sources.folder_errors import PART_NAMES
 from vitrun.data.sources.local_files import check_image_count
-from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.messages import abbreviate, escape_name
 from vitrun.data.sources.named_files import check_places, explain_missing, measure_file
 from vitrun.data.sources.partition import divide_split
-from vitrun.data.sources.scan import escape_name
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen

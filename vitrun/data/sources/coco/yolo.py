@@ -18,7 +18,7 @@ from vitrun.data.boxes import BoxTable
 from vitrun.data.decode import FORMATS, read_orientation
 from vitrun.data.sources.coco.annotations import Annotations
 from vitrun.data.sources.coco.image_paths import clean_name, walk_images
-from vitrun.data.sources.messages import abbreviate, shorten, single_line
+from vitrun.data.sources.messages import abbreviate, escape_name, shorten, single_line
 from vitrun.data.split import DECODE_POOL
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.files import read_small_text
@@ -60,7 +60,7 @@ def read_yolo(
     except (ValueError, OSError, yaml.YAMLError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(f"{file} {shorten(single_line(why), 250)}.", ExitCode.DATA) from None
-    files = [os.path.relpath(path, file.parent).replace(os.sep, "/") for path in paths]
+    files = [escape_name(os.path.relpath(path, file.parent).replace(os.sep, "/")) for path in paths]
     return Annotations(files, names, make_table(files, boxes, measure_images(paths), len(names))), paths, is_whole
 
 

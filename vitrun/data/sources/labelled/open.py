@@ -13,10 +13,9 @@ from vitrun.data.sources.captions.tables import read_rows
 from vitrun.data.sources.folder_errors import PART_NAMES, TABLE_SUFFIXES
 from vitrun.data.sources.labelled.image_names import find_images
 from vitrun.data.sources.local_files import check_image_count
-from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.messages import abbreviate, escape_name
 from vitrun.data.sources.named_files import check_places, explain_missing, measure_file
 from vitrun.data.sources.partition import ImageFile, choose_test_files, describe_partition
-from vitrun.data.sources.scan import escape_name
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
