@@ -127,10 +127,10 @@ def advise_writing(error: Exception) -> str:
     return "Make room" if number in FULL else "Check that disk"
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, most: int = MAX_ERROR) -> str:
     """Return a text with very long words, as the paths of deep folders, cut in their middle; more if there are many.
 
-    A text that has over ``MAX_ERROR`` characters then is cut in its middle, too.
+    A text that has over ``most`` characters then is cut in its middle, too.
     """
     shortened = text
     for length in (60, 40, 20):  # of both ends, in characters
@@ -138,8 +138,8 @@ def shorten(text: str) -> str:
         shortened = re.sub(long_word, r"\1...\2", text)
         if len(shortened) <= MAX_SENTENCE:
             break
-    half = MAX_ERROR // 2
-    return shortened if len(shortened) <= MAX_ERROR else f"{shortened[: half - 5]} ... {shortened[-half:]}"
+    half = most // 2
+    return shortened if len(shortened) <= most else f"{shortened[: half - 5]} ... {shortened[-half:]}"
 
 
 def is_out_of_memory(error: Exception) -> bool:

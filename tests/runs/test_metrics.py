@@ -37,3 +37,8 @@ def test_a_result_with_a_number_that_is_not_finite_is_none(number):
         metrics.check_finite("a-run", metrics.to_plain(result))
     assert error.value.status == ExitCode.NUMERICS
     metrics.check_finite("a-run", metrics.to_plain(RESULT))
+
+
+def test_a_value_of_any_length_is_a_short_line():
+    (line,) = format_result({"top1": {f"part {number}": {"mean": number} for number in range(100)}})
+    assert line.startswith("  top1  part 0") and len(line) < 320

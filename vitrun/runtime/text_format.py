@@ -9,6 +9,7 @@ from vitrun.errors import shorten
 
 LINE_ENDS = "\u2028\u2029"  # of Unicode, at which programs divide lines that a terminal shows as one
 REVERSING = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # direction of writing
+MAX_VALUE = 300  # characters of a value
 
 
 def escape_controls(text: str) -> str:
@@ -52,7 +53,7 @@ def format_result(result: dict[str, Any]) -> list[str]:
         std = metrics.get(name, {}).get("std")
         for item in value if isinstance(value, list) else [value]:
             spread = "" if std is None else f" ± {format_value(std)}"
-            lines.append(f"  {name.ljust(width)}  {shorten(format_value(item))}{spread}")
+            lines.append(f"  {name.ljust(width)}  {shorten(format_value(item), MAX_VALUE)}{spread}")
     return lines
 
 
