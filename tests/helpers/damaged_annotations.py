@@ -151,25 +151,13 @@ def list_texts(root: Path, suffixes: set[str] = SUFFIXES) -> list[Path]:
     return sorted(path for path in files if path.is_file() and not path.is_symlink())
 
 
-def on_texts(damage: damages.Damage) -> damages.Damage:
-    """Return a damage to the file of a row that chooses a text of the input instead."""
-
-    def damage_text(root: Path, random_: random.Random) -> None:
-        if not (files := list_texts(root)):
-            return
-        file, moved = random_.choice(files), root / "place" / "in" / "text.yaml"
-        moved.parent.mkdir(parents=True, exist_ok=True)
-        file.rename(moved)
-        try:
-            damage(root / "place", random_)
-        finally:
-            moved.rename(file)
-
-    damage_text.__name__ = damage.__name__
-    return damage_text
+def choose_text(root: Path, random_: random.Random) -> Path | None:
+    """Return a text of the input; None if there is none."""
+    files = list_texts(root)
+    return random_.choice(files) if files else None
 
 
-TEXTS = (*map(on_texts, damaged_text.DAMAGES),)
+TEXTS = tuple(damages.on_moved(damage, choose_text, "text.yaml") for damage in damaged_text.DAMAGES)
 JSON = (damages.edit_json("json", lambda root: list_texts(root, {".json", ".jsonl"})),) * 6
 OTHERS = (damages.rename, damages.replace_content, damages.truncate, damages.flip_bits, damages.add_special)
 DAMAGES = (*TEXTS, *JSON, *OTHERS, damages.remove_something)

@@ -162,18 +162,7 @@ def check_test(root: Path, answers: list[tuple[int | None, str]]) -> str | None:
 
 def within(folder: str, damage: damages.Damage) -> damages.Damage:
     """Return a damage to what is below a folder of the run alone."""
-
-    def damage_there(root: Path, random_: random.Random) -> None:
-        place, moved = root / "in" / name_run() / folder, root / "place" / "in"
-        moved.parent.mkdir(exist_ok=True)
-        place.rename(moved)
-        try:
-            damage(root / "place", random_)
-        finally:
-            moved.rename(place)
-
-    damage_there.__name__ = damage.__name__
-    return damage_there
+    return damages.on_moved(damage, lambda root, random_: root / "in" / name_run() / folder)
 
 
 MANIFESTS = f"checkpoints/*/{manifest.MANIFEST_FILE}"

@@ -247,6 +247,24 @@ def change_value(content: Any, random_: random.Random) -> None:
         return
 
 
+def on_moved(damage: Damage, choose: Callable[[Path, random.Random], Path | None], name: str = "") -> Damage:
+    """Return a damage to only what ``choose`` returns, which is moved to ``place/in/NAME`` while it is damaged."""
+
+    def damage_moved(root: Path, random_: random.Random) -> None:
+        if (place := choose(root, random_)) is None:
+            return
+        moved = root / "place" / "in" / name
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        place.rename(moved)
+        try:
+            damage(root / "place", random_)
+        finally:
+            moved.rename(place)
+
+    damage_moved.__name__ = damage.__name__
+    return damage_moved
+
+
 ANY_FILE = (flip_bits, truncate, replace_content, rename)
 WHOLE_FILE = (*ANY_FILE, append_bytes, swap_parts)
 KINDS = {

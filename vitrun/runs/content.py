@@ -91,7 +91,7 @@ def find_named_images(data: dict[str, Any]) -> str | None:
 
 
 def find_other_place(data: dict[str, Any], part: str) -> str | None:
-    """Return the file or folder of a part if it is not what ``data.path`` names, nor below it; else None."""
+    """Return the file or folder of a part if it is outside of what ``data.path`` names; else None."""
     given = data.get(part)
     if data.get("path") is None or not isinstance(given, str) or is_url(given):
         return None

@@ -27,9 +27,9 @@ def explain_missing(source: Path) -> str:
 
 
 def check_places(data: recipes.Table | recipes.Captions | recipes.Coco, source: Path, paths: Iterable[str]) -> None:
-    """Raise UserError if a file that ``source`` names lies below no folder of the recipe.
+    """Raise UserError if a file that ``source`` names is outside the folders of the recipe.
 
-    A run is identified by the bytes of all files below those folders, so that no result is given for other images.
+    A run is identified by the bytes of the files in these folders: a change of any other file would go unnoticed.
     """
     folder = data.folder
     places = [data.images] if data.images else []
@@ -48,7 +48,7 @@ def check_places(data: recipes.Table | recipes.Captions | recipes.Coco, source: 
 
 
 def find_outside(folders: Sequence[Path], paths: Iterable[str]) -> list[str]:
-    """Return the paths that lie below none of some folders, by their names or their real paths."""
+    """Return the paths that are in none of the folders, neither as they are written nor by their real paths."""
     named = tuple(os.path.join(folder, "") for folder in folders)
     unusual = [path for path in paths if not path.startswith(named) or "/../" in path]
     real = tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)

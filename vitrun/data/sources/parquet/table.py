@@ -95,8 +95,8 @@ def is_base64_image(text: str) -> bool:
 def read_linked_image(data: recipes.Files, key: str, path: str | None) -> bytes:
     """Return the bytes of an image that is stored outside its table, at ``path`` (from ``data.folder``, or absolute).
 
-    Raise BadImage if the table has no path, UserError if there is no such file, if it is a device or too large, or if
-    it is not below the folder of a data set of one's own, by whose files a run is identified.
+    Raise BadImage if the table has no path. Raise UserError if there is no such file, if it is a device or too large,
+    or if it is outside the folder of a user's own data set: a run is identified by the files in that folder.
     """
     if path is None:
         raise BadImage(f"{key} is not a readable image: its row in the table is empty. Remove that row.", ExitCode.DATA)
